@@ -2644,7 +2644,7 @@ export interface components {
             costs: components["schemas"]["Cost"][];
             /**
              * Format: date-time
-             * @description When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known.
+             * @description When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known of one of them.
              * @example 2026-01-31T12:04:00.000Z
              */
             estimated_finish_at?: string;
@@ -2776,7 +2776,7 @@ export interface components {
             costs: components["schemas"]["Cost"][];
             /**
              * Format: date-time
-             * @description When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known.
+             * @description When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known of one of them.
              * @example 2026-01-31T12:04:00.000Z
              */
             estimated_finish_at?: string;
@@ -2909,7 +2909,7 @@ export interface components {
             costs: components["schemas"]["Cost"][];
             /**
              * Format: date-time
-             * @description When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known.
+             * @description When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known of one of them.
              * @example 2026-01-31T12:04:00.000Z
              */
             estimated_finish_at?: string;

@@ -87,7 +87,7 @@ const BATCH_FIELDS = {
   estimated_finish_at: Type.Optional(
     Time({
       description:
-        'When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known.',
+        'When the last of its jobs is expected to finish, on `GET /batches/{id}` and in events: by recent runs, the progress, and the queue. Absent when nothing is known of one of them.',
       example: '2026-01-31T12:04:00.000Z',
     }),
   ),

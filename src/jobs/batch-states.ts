@@ -22,7 +22,7 @@ export type BatchStates = {
   follow(id: string, caller: Caller, options: BatchStatesOptions): AsyncGenerator<Batch, void>
   /**
    * When the last job is expected to finish, in epoch ms: by the newest unfinished jobs, which start last. Undefined if
-   * nothing is known of them, or the store is unavailable.
+   * nothing is known of one of them, or the store is unavailable.
    */
   estimateFinish(batch: Batch): Promise<number | undefined>
 }
@@ -54,7 +54,8 @@ export function createBatchStates(dependencies: BatchStatesDependencies): BatchS
     const query = { caller, statuses: ['submitted', 'running'], labels: [batchLabel(id)] } as const
     const jobs = await store.list({ ...query, limit: JOBS_ESTIMATED })
     const known = (await Promise.all(jobs.map(estimateOf))).filter((finishAt) => finishAt !== undefined)
-    return known.length === 0 ? undefined : Math.max(...known)
+    // One of which nothing is known may be the last.
+    return known.length === 0 || known.length < jobs.length ? undefined : Math.max(...known)
   }
 
   return {

@@ -54,6 +54,27 @@ const estimateIn = (text: string) => (JSON.parse(text) as JobView).estimated_fin
 const dryRun = async (app: TestApp, change: object = {}) =>
   (await app.post('/jobs?dry_run=true', { ...body, ...change })).json<{ estimate?: object }>().estimate
 
+describe('GET /batches/:id', () => {
+  test('has the estimate of its last job, and none while nothing is known of that, as the start of jobs is paused', async () => {
+    const app = await appOn(undefined, { maxConcurrentJobs: 1 })
+    await run(app, 60_000)
+    const { batch_id: batch, results } = (await app.post('/batches', { jobs: [body, body] })).json<{
+      batch_id: string
+      results: { job_id: string }[]
+    }>()
+    await app.untilStatus(results[0]!.job_id, 'running')
+    await startRun(app, results[0]!.job_id)
+    const estimate = async () => estimateIn((await app.get(`/batches/${batch}`)).body)
+    await app.service.setPaused(true, admin)
+    expect(await estimate()).toBeUndefined()
+    await app.service.setPaused(false, admin)
+    // An estimate is used for some seconds.
+    app.clock.now += 10_000
+    expect(await estimate()).toBe(new Date(1_120_000).toISOString())
+    await app.close()
+  })
+})
+
 describe('GET /jobs/:id', () => {
   test('has an estimate while the job is unfinished, and the same answer until it changes', async () => {
     const app = await appOn()
