@@ -187,12 +187,14 @@ const BUCKET_STEPS = [
   { method: 'DELETE', permission: 's3:DeleteObject' },
 ] as const
 
+const UPLOADS = 'uploads/'
+
 /** Writes, reads, lists and deletes a tiny object under each prefix. */
 async function checkBucket(config: Config): Promise<Finding[]> {
   const { openBucket } = await import('../wiring/storage.ts')
   const bucket = await openBucket(config)
   const { UPLOAD_STORE, OUTPUT_STORE, S3_BUCKET = '', S3_PREFIX = '' } = config
-  const folders = [...(UPLOAD_STORE === 's3' ? ['uploads/'] : []), ...(OUTPUT_STORE === 's3' ? ['outputs/'] : [])]
+  const folders = [...(UPLOAD_STORE === 's3' ? [UPLOADS] : []), ...(OUTPUT_STORE === 's3' ? ['outputs/'] : [])]
   const findings: Finding[] = []
   for (const prefix of folders.map((folder) => S3_PREFIX + folder)) {
     // Named like an upload: if it cannot be deleted now, the sweep does that.
@@ -200,7 +202,7 @@ async function checkBucket(config: Config): Promise<Finding[]> {
     for (const { method, permission } of BUCKET_STEPS) {
       const response = await bucket.send({
         ...(method === 'LIST' ? { method: 'GET', key: '', query: { 'list-type': '2', prefix } } : { method, key }),
-        ...(method === 'PUT' && { headers: { 'content-length': '1' }, body: new Blob(['x']).stream() }),
+        ...(method === 'PUT' && { headers: headersOfPut(prefix), body: new Blob(['x']).stream() }),
         signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       })
       const text = await response.text()
@@ -214,10 +216,18 @@ async function checkBucket(config: Config): Promise<Finding[]> {
   return findings.length > 0 ? findings : [['ok', `${folders.join(' and ')} in ${S3_BUCKET} can be written to`]]
 }
 
+/** Clients write uploads once, as the server signs it. */
+const headersOfPut = (prefix: string) => ({
+  'content-length': '1',
+  ...(prefix.endsWith(UPLOADS) && { 'if-none-match': '*' }),
+})
+
 function describeBucketError(code: string, { what, permission }: { what: string; permission: string }): Finding {
   switch (code) {
     case 'RequestTimeTooSkewed':
       return ['fail', `${what} is refused because this machine's clock is wrong: run NTP`]
+    case 'NotImplemented':
+      return ['fail', `${what} answers ${code}: uploads need a store that accepts If-None-Match on PUT`]
     case 'NoSuchBucket':
       return ['fail', `${what} fails, the bucket does not exist: check S3_BUCKET, S3_ENDPOINT and S3_REGION`]
     default:
