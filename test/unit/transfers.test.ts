@@ -2,6 +2,7 @@ import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { type DeliveryResult, startDeliveryAttempt } from '../../src/jobs/webhooks/delivery.ts'
 import { createOutbox, TRANSFERS_IN_TOTAL } from '../../src/jobs/webhooks/outbox.ts'
 import type { NewJob } from '../../src/jobs/submit.ts'
+import { createMemoryStore } from '../../src/store/memory/store.ts'
 import { anyCaller, type Core, noOutputs, startCore } from '../helpers/core.ts'
 import { aSuccess } from '../helpers/fake-backend.ts'
 import { createFakeOutputSender, createFakeSender } from '../helpers/fake-sender.ts'
@@ -174,6 +175,52 @@ describe('an attempt that takes long', () => {
     await untilState(id, 'delivered')
     expect(outputSender.sent).toHaveLength(1)
     await until(async () => (await deliveryOf(id))?.state === 'delivered')
+  })
+
+  test('keeps its claim though the answer to a renewal is lost', async () => {
+    const store = createMemoryStore()
+    let renewals = 0
+    let isLosing = false
+    const losing = {
+      ...store,
+      async updateDelivery(...update: Parameters<typeof store.updateDelivery>) {
+        const isWritten = await store.updateDelivery(...update)
+        if (update[0].tries.at(-1)?.status === undefined && isLosing && renewals++ % 2 === 0)
+          throw new Error('the answer was lost')
+        return isWritten
+      },
+    }
+    const { succeed, outputSender, untilTries } = await start({ store: losing, deliveryClaimMs: 60 })
+    const sending = Promise.withResolvers<DeliveryResult>()
+    outputSender.answerWith = async (signal) => Promise.race([sending.promise, untilAborted(signal)])
+    const id = await succeed()
+    await until(() => outputSender.sent.length === 1)
+    isLosing = true
+    await until(() => renewals >= 4)
+    sending.resolve({ status: 200 })
+    expect(await untilTries(id, 1)).toMatchObject({ state: 'delivered', tries: [{ status: 200 }] })
+    expect(outputSender.sent).toHaveLength(1)
+  })
+
+  test('ends when the store has been unavailable for as long as its claim', async () => {
+    const store = createMemoryStore()
+    let isUnavailable = false
+    const failing = {
+      ...store,
+      updateDelivery: (...update: Parameters<typeof store.updateDelivery>) =>
+        isUnavailable ? Promise.reject(new Error('unavailable')) : store.updateDelivery(...update),
+    }
+    const { clock, succeed, outputSender } = await start({ store: failing, deliveryClaimMs: 60 })
+    let end: unknown
+    outputSender.answerWith = (signal) => {
+      signal.addEventListener('abort', () => void (end = signal.reason))
+      return untilAborted(signal)
+    }
+    await succeed()
+    await until(() => outputSender.sent.length === 1)
+    isUnavailable = true
+    clock.now += 60
+    expect(await until(() => end)).toMatchObject({ message: 'the claim was lost' })
   })
 
   test('is repeated by another process when its claim has expired', async () => {

@@ -18,7 +18,7 @@ import {
 } from './delivery.ts'
 
 export type TransferDependencies = {
-  readonly store: Pick<DeliveryStore, 'updateDelivery'> & Pick<JobStore, 'get'>
+  readonly store: Pick<DeliveryStore, 'updateDelivery' | 'deliveriesOf'> & Pick<JobStore, 'get'>
   readonly outputSender: Pick<OutputSender, 'send'>
   /** Records with the job how the delivery of its output ended. */
   readonly transition: Transitions['transition']
@@ -47,14 +47,34 @@ export function createTransfers(dependencies: TransferDependencies) {
     const lost = new AbortController()
     let held = startDeliveryAttempt(delivery, now(), claimMs)
     if (!(await store.updateDelivery(held, delivery.revision))) return undefined
+    /** A renewal of which the store has not said whether it is written. */
+    let ambiguous: Delivery | undefined
+    const resolveAmbiguous = async ({ revision, dueAt }: Delivery) => {
+      const stored = (await store.deliveriesOf(delivery.jobId)).find(({ number }) => number === delivery.number)
+      if (stored?.revision === revision && stored.dueAt === dueAt) held = stored
+      ambiguous = undefined
+    }
+    const giveUp = () => lost.abort(new Error('the claim was lost'))
     const renew = async () => {
+      if (ambiguous) await resolveAmbiguous(ambiguous)
       const renewed = renewClaim(held, now(), claimMs)
-      if (await store.updateDelivery(renewed, held.revision)) held = renewed
-      else lost.abort(new Error('the claim was lost'))
+      ambiguous = renewed
+      const isHeld = await store.updateDelivery(renewed, held.revision)
+      ambiguous = undefined
+      if (isHeld) held = renewed
+      else giveUp()
     }
     // A store that is unavailable may be back before the claim expires.
-    const renewals = every(claimMs / RENEWALS_PER_CLAIM, () => renew().catch(() => undefined))
-    return { current: () => held, lost: lost.signal, stop: renewals.stop }
+    const renewals = every(claimMs / RENEWALS_PER_CLAIM, () =>
+      renew().catch(() => {
+        if (now() >= (held.dueAt ?? 0)) giveUp()
+      }),
+    )
+    const stop = async () => {
+      await renewals.stop()
+      if (ambiguous) await resolveAmbiguous(ambiguous)
+    }
+    return { current: () => held, lost: lost.signal, stop }
   }
 
   const send = async (delivery: Delivery, job: Job | undefined, signal: AbortSignal): Promise<DeliveryResult> => {
@@ -85,6 +105,7 @@ export function createTransfers(dependencies: TransferDependencies) {
     try {
       const job = await store.get(delivery.jobId)
       const result = await send(held.current(), job, signal)
+      held.lost.throwIfAborted()
       const clock: DeliveryClock = { now: now(), random }
       if (job && kindOf(delivery) === 'output') {
         await settle(job, finishDeliveryAttempt(held.current(), result, clock), delivery)
