@@ -6,7 +6,7 @@ import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type Client, type Download, ProblemError } from '../../src/client/index.ts'
 import { statusLine } from '../../src/client/cli/batch.ts'
 import { parseCsv } from '../../src/client/cli/csv.ts'
-import { exitCodeOf, JobError, messageOf, patiently, UsageError } from '../../src/client/cli/failures.ts'
+import { exitCodeOf, JobError, messageOf, retryTransient, UsageError } from '../../src/client/cli/failures.ts'
 import { pairsOf } from '../../src/client/cli/options.ts'
 import { JOURNAL_NAME, openJournal, saveOutput } from '../../src/client/cli/output-file.ts'
 import { barLine, createReport, durationText, progressLine } from '../../src/client/cli/report.ts'
@@ -348,7 +348,7 @@ describe('an error', () => {
   })
 
   /** How often work that keeps failing is done, and when in the end it rejects, in s. */
-  async function patience(error: Error, { patienceMs, failures }: { patienceMs: number; failures: number }) {
+  async function retried(error: Error, { unreachableMs, failures }: { unreachableMs: number; failures: number }) {
     vi.useFakeTimers()
     const startedAt = Date.now()
     let calls = 0
@@ -356,7 +356,7 @@ describe('an error', () => {
       if (++calls <= failures) throw error
     }
     const onPause = vi.fn()
-    const done = patiently(work, { signal: new AbortController().signal, patienceMs, onPause })
+    const done = retryTransient(work, { signal: new AbortController().signal, unreachableMs, onPause })
     const ended = done.then(() => 'done', String)
     await vi.runAllTimersAsync()
     return { calls, end: await ended, seconds: (Date.now() - startedAt) / 1000, pauses: onPause.mock.calls.length }
@@ -364,23 +364,23 @@ describe('an error', () => {
 
   test('that says when to come back is waited for, however often', async () => {
     const busy = problem(429, {}, { 'retry-after': '100' })
-    expect(await patience(busy, { patienceMs: 0, failures: 20 })).toEqual({
+    expect(await retried(busy, { unreachableMs: 0, failures: 20 })).toEqual({
       ...{ calls: 21, end: 'done', seconds: 2000, pauses: 20 },
     })
   })
 
-  test('of the connection is waited for as long as the patience lasts, and not before the server has answered', async () => {
-    expect(await patience(refused, { patienceMs: 60_000, failures: 5 })).toMatchObject({ calls: 6, end: 'done' })
-    const gone = await patience(refused, { patienceMs: 60_000, failures: 1000 })
+  test('of the connection is repeated for the given time, and not before the server has answered', async () => {
+    expect(await retried(refused, { unreachableMs: 60_000, failures: 5 })).toMatchObject({ calls: 6, end: 'done' })
+    const gone = await retried(refused, { unreachableMs: 60_000, failures: 1000 })
     expect(gone.end).toBe('TypeError: fetch failed')
     expect(gone.seconds).toBeGreaterThanOrEqual(60)
     expect(gone.seconds).toBeLessThan(69)
-    expect(await patience(refused, { patienceMs: 0, failures: 1 })).toMatchObject({ calls: 1, seconds: 0 })
+    expect(await retried(refused, { unreachableMs: 0, failures: 1 })).toMatchObject({ calls: 1, seconds: 0 })
   })
 
   test('of the request is not repeated', async () => {
     const invalid = problem(422, { detail: 'No.' })
-    expect(await patience(invalid, { patienceMs: 60_000, failures: 1 })).toMatchObject({
+    expect(await retried(invalid, { unreachableMs: 60_000, failures: 1 })).toMatchObject({
       calls: 1,
       end: 'ProblemError: No.',
     })

@@ -15,7 +15,7 @@ const INVALID_REQUEST = [400, 413, 415, 422]
 /** Statuses that a later request may not have. */
 const TRANSIENT = [429, 502, 503, 504]
 /** How long an unreachable server is tried again, in ms, once it has answered. */
-export const PATIENCE_MS = 600_000
+export const UNREACHABLE_MS = 600_000
 /** Work that took longer than this, in ms, before it failed had an answer. */
 const LASTING_MS = 60_000
 
@@ -67,19 +67,22 @@ function causeOf({ message, cause }: Error): string {
   return 'code' in cause ? String(cause.code) : cause.message
 }
 
-export type Patience = {
+export type RetryOptions = {
   readonly signal: AbortSignal
   /** How long an unreachable server is tried again, in ms; 0: it has not answered yet. */
-  readonly patienceMs: number
+  readonly unreachableMs: number
   /** Called before each pause. */
   readonly onPause: (error: unknown, ms: number) => void
 }
 
 /**
  * Repeats `work`, beyond the repetitions of the client, as long as the server says when to come back, and for
- * `patienceMs` while it is unreachable. Rejects with the last error.
+ * `unreachableMs` while it is unreachable. Rejects with the last error.
  */
-export async function patiently<T>(work: () => Promise<T>, { signal, patienceMs, onPause }: Patience): Promise<T> {
+export async function retryTransient<T>(
+  work: () => Promise<T>,
+  { signal, unreachableMs, onPause }: RetryOptions,
+): Promise<T> {
   let failingSince: number | undefined
   for (let failures = 0; ; failures++) {
     const startedAt = Date.now()
@@ -93,8 +96,8 @@ export async function patiently<T>(work: () => Promise<T>, { signal, patienceMs,
         failingSince = Date.now()
         failures = 0
       }
-      const isPatient = retryAfterMs !== undefined || Date.now() - failingSince < patienceMs
-      if (!isTransient || !isPatient) throw error
+      const mayRetry = retryAfterMs !== undefined || Date.now() - failingSince < unreachableMs
+      if (!isTransient || !mayRetry) throw error
       const ms = retryAfterMs ?? backOffMs(failures)
       onPause(error, ms)
       await pause(ms, signal)

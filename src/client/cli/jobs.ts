@@ -1,6 +1,6 @@
 import type { Client, Job } from '../index.ts'
 import { pause } from '../transport.ts'
-import { isFatal, messageOf, PATIENCE_MS, patiently, UsageError } from './failures.ts'
+import { isFatal, messageOf, UNREACHABLE_MS, retryTransient, UsageError } from './failures.ts'
 import { announcePauses, COMMON_HELP, type Command, parse, type Session, wholeNumber } from './options.ts'
 import { percentOf, stateText } from './report.ts'
 
@@ -148,12 +148,12 @@ async function printLogs(session: Session, id: string, attempt: number | undefin
 async function followLogs(session: Session, id: string, wanted: number | undefined): Promise<void> {
   const { client, signal } = session
   const { piece, finish } = createPrinter(session)
-  const patience = { signal, onPause: announcePauses(session), patienceMs: PATIENCE_MS }
+  const retrying = { signal, onPause: announcePauses(session), unreachableMs: UNREACHABLE_MS }
   // An unknown job and an unreachable server are reported at once.
   let attempt = wanted ?? lastAttempt(await client.get(id, { signal }))
   for (let printed = { length: 0 }; ;) {
-    await patiently(() => readOn(client, { id, attempt, signal }, printed, piece), patience)
-    const job = await patiently(() => client.get(id, { signal }), patience)
+    await retryTransient(() => readOn(client, { id, attempt, signal }, printed, piece), retrying)
+    const job = await retryTransient(() => client.get(id, { signal }), retrying)
     const isFinished = job.status !== 'submitted' && job.status !== 'running'
     if (wanted === undefined && lastAttempt(job) > attempt) {
       attempt++

@@ -1,6 +1,6 @@
 import { type Client, type EndedJob, type Job, ProblemError } from '../index.ts'
 import { pause } from '../transport.ts'
-import { JobError, PATIENCE_MS, patiently } from './failures.ts'
+import { JobError, UNREACHABLE_MS, retryTransient } from './failures.ts'
 import { type Journal, saveOutput } from './output-file.ts'
 import type { Prepared } from './request.ts'
 
@@ -39,7 +39,7 @@ export async function startJob(
     // A new job is not answered like this: an earlier one has come to nothing.
     return job.status === 'failed' || job.status === 'canceled' ? retry(client, job.job_id, signal) : job
   }
-  const job = await patiently(start, { signal, onPause, patienceMs: isReached ? PATIENCE_MS : 0 })
+  const job = await retryTransient(start, { signal, onPause, unreachableMs: isReached ? UNREACHABLE_MS : 0 })
   if (job.job_id !== id) await target?.journal.add(key, { job_id: job.job_id })
   onJob(job)
   return job
@@ -65,7 +65,7 @@ export async function waitForJob(id: string, dependencies: TaskDependencies): Pr
   if (lookMs !== undefined) void look(id, { client, onJob, lookMs }, AbortSignal.any([signal, finished.signal]))
   const wait = () => client.wait(id, { signal })
   try {
-    const job = await patiently(wait, { signal, onPause, patienceMs: PATIENCE_MS })
+    const job = await retryTransient(wait, { signal, onPause, unreachableMs: UNREACHABLE_MS })
     onJob(job)
     if (job.status !== 'succeeded') throw new JobError(endOf(job))
     return job
@@ -105,7 +105,7 @@ export async function fetchOutput(
       etag: journal.get(key).etag,
       onEtag: (etag) => journal.add(key, { etag }),
     })
-  const size = await patiently(save, { signal, onPause, patienceMs: PATIENCE_MS })
+  const size = await retryTransient(save, { signal, onPause, unreachableMs: UNREACHABLE_MS })
   await journal.addOutput(key, path, size)
   return size
 }
