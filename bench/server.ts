@@ -4,9 +4,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../test/helpers/ports.ts'
 import { cleanEnvironment, UNLIMITED } from '../test/helpers/server.ts'
 import { until } from '../test/helpers/until.ts'
-import { freePort } from '../test/helpers/free-port.ts'
 
 /** The server under measurement, in a process of its own. */
 export type Server = {

@@ -4,8 +4,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePort } from './helpers/ports.ts'
 import { until } from './helpers/until.ts'
-import { freePort } from './helpers/free-port.ts'
 
 // `npm run test:readme`: does what the README says, and then docs/api.md, in a fresh clone of what is committed, as a
 // newcomer would: every block of commands in its order, in one shell, but for those that need what not everybody has.

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../../test/helpers/ports.ts'
 import { cleanEnvironment } from '../../test/helpers/server.ts'
-import { freePort } from '../../test/helpers/free-port.ts'
 import { until } from '../../test/helpers/until.ts'
 import type { Bench } from '../part.ts'
 import { answers } from '../server.ts'

@@ -1,12 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { type TestDns, startDns } from './dns.ts'
-import { freePort } from './free-port.ts'
 import { folderOfTest } from './of-test.ts'
+import { accepts, freePort } from './ports.ts'
 import { until } from './until.ts'
 
 /** The first open-source release in which an upstream's server may be resolved at run time. */
@@ -92,9 +91,3 @@ function onLoopback({ folder, port, ports, dnsPort, changes: own }: Loopback): s
     return config.replace(from, to)
   }, balancerConfig())
 }
-
-const accepts = (port: number) =>
-  new Promise<boolean>((resolve) => {
-    const socket = connect({ port, host: '127.0.0.1' }, () => resolve(true))
-    socket.on('error', () => resolve(false)).on('connect', () => socket.destroy())
-  })

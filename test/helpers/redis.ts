@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe } from 'vitest'
+import { freePort } from './ports.ts'
 import { until } from './until.ts'
-import { freePort } from './free-port.ts'
 
 const hasBinary = () => {
   try {

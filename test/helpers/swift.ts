@@ -3,8 +3,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import { createS3Bucket, type S3Options } from '../../src/files/s3.ts'
-import { freePort } from './free-port.ts'
 import { folderOfTest } from './of-test.ts'
+import { accepts, freePort } from './ports.ts'
 import { until } from './until.ts'
 
 // OpenStack Swift with its S3 API on one disk: a store that we did not write and that checks signatures. Debian has it as
@@ -54,8 +54,10 @@ export async function swiftOfTest() {
     writeFileSync(file, settings)
     run(`swift-${name}-server`, file)
   }
+  const ports: number[] = []
   for (const name of RINGS) {
     const port = await freePort()
+    ports.push(port)
     const ring = (...args: string[]) =>
       execFileSync('swift-ring-builder', [`${name}.builder`, ...args], { cwd: folder, stdio: 'ignore' })
     ring('create', '4', '1', '1')
@@ -89,6 +91,8 @@ export async function swiftOfTest() {
     accessKeyId: 'test:tester',
     secretAccessKey: 'testing',
   }
+  // A proxy that was refused by a server ten times answers 503 for a minute, so it is asked when all of them listen.
+  for (const each of [cachePort, ...ports, port]) await until(() => accepts(each), 'Swift listening')
   const bucket = createS3Bucket(options)
   await until(async () => {
     const request = { method: 'PUT', key: '', headers: { 'content-length': '0' } } as const

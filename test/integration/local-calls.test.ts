@@ -54,8 +54,9 @@ describe('a call', () => {
 
   test('reports how long its inputs, its wait for a process and its run took, also to later waits', async () => {
     const { backend, spawn, letGo, history } = await startHeld(1)
-    const [first, second] = [await spawn(INPUT, 'first'), await spawn(INPUT, 'second')]
+    const first = await spawn(INPUT, 'first')
     await until(() => history() === '+', 'the first run')
+    const second = await spawn(INPUT, 'second')
     const heldAt = performance.now()
     await new Promise((resolve) => setTimeout(resolve, 150))
     const heldMs = performance.now() - heldAt

@@ -4,8 +4,8 @@ import { expect, onTestFinished, test } from 'vitest'
 import { createS3Outputs } from '../../src/files/outputs-s3.ts'
 import { createS3Bucket, type S3Options } from '../../src/files/s3.ts'
 import type { OutputOptions } from '../../src/jobs/ports/files.ts'
-import { freePort } from '../helpers/free-port.ts'
 import { aJob } from '../helpers/jobs.ts'
+import { freePort } from '../helpers/ports.ts'
 import { signatureError } from '../helpers/s3-signature.ts'
 
 type Options = S3Options & { readonly prefix: string }

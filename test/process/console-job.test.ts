@@ -7,7 +7,7 @@ import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeInBrowser } from '../helpers/browser.ts'
 import { expectSoon, post, watch } from '../helpers/console.ts'
-import { freePort } from '../helpers/free-port.ts'
+import { freePort } from '../helpers/ports.ts'
 import { startReceiver } from '../helpers/receiver.ts'
 import { type ServerProcess, startServer, UNLIMITED } from '../helpers/server.ts'
 

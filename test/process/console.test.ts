@@ -13,7 +13,7 @@ import type { Job } from '../../src/jobs/job.ts'
 import { startApp } from '../helpers/app.ts'
 import { makeKey } from '../helpers/keys.ts'
 import { SAMPLES } from '../helpers/media.ts'
-import { freePort } from '../helpers/free-port.ts'
+import { freePort } from '../helpers/ports.ts'
 import { type ServerProcess, startServer, UNLIMITED } from '../helpers/server.ts'
 
 const aJob = { video_path: 'face.mp4', audio_path: 'speech.wav' }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { exportJWK, generateKeyPair, type JWK } from 'jose'
-import { freePort } from '../free-port.ts'
+import { freePort } from '../ports.ts'
 
 export type IssuerOptions = {
   readonly port: number
