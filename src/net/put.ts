@@ -16,7 +16,7 @@ export type Put = {
   readonly caller: string
 }
 
-/** The status of a response, its `Retry-After` as received, and its media type. */
+/** The status of a response, its `Retry-After` as received, and the media type of its body, if it has one. */
 export type PutAnswer = {
   readonly status: number
   readonly retryAfter: string | undefined
@@ -104,8 +104,9 @@ function answerOf(request: ClientRequest): Promise<PutAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<PutAnswer>()
   request.once('response', (response: IncomingMessage) => {
     response.on('error', () => undefined)
-    const { 'retry-after': retryAfter, 'content-type': type } = response.headers
-    resolve({ status: response.statusCode ?? 0, retryAfter, type })
+    const { 'retry-after': retryAfter, 'content-type': type, 'content-length': length } = response.headers
+    // OpenStack Swift accepts an upload with a media type, text/html, and no body.
+    resolve({ status: response.statusCode ?? 0, retryAfter, type: length === '0' ? undefined : type })
   })
   // Not `once`: destroying the request can make it fail again.
   request.on('error', (error) => reject(toPutError(error)))

@@ -173,19 +173,29 @@ describe('a store that', () => {
     [
       'answers with a page',
       200,
-      { 'content-type': 'text/html; charset=utf-8' },
+      { 'content-type': 'text/html; charset=utf-8', 'content-length': '13' },
       'the receiver answered 200 with a page, as no store does',
     ],
   ])('%s is tried again, and the ledger says why', async (_what, status, headers, error) => {
     await start()
     const store = await startPutStore()
-    store.answerWith = (_request, response) => response.writeHead(status, headers).end()
+    store.answerWith = (_request, response) => response.writeHead(status, headers).end('<html></html>')
     const { job_id: id } = await submit(store.url)
     await succeed(id)
     const delivery = await untilTried(id)
     expect(delivery).toMatchObject({ state: 'pending', next_try_at: expect.any(String), tries: [{ status, error }] })
     const job = (await app.get(`/jobs/${id}`)).json<JobView>()
     expect(job).toMatchObject({ status: 'succeeded', output: { state: 'pending' } })
+  })
+
+  test('accepts it with a media type and no body, as Swift does, has it', async () => {
+    await start()
+    const store = await startPutStore()
+    const headers = { 'content-type': 'text/html; charset=UTF-8', 'content-length': '0' }
+    store.answerWith = (_request, response) => response.writeHead(200, headers).end()
+    const { job_id: id } = await submit(store.url)
+    await succeed(id)
+    expect(await untilTried(id)).toMatchObject({ state: 'delivered', tries: [{ status: 200 }] })
   })
 
   test('cannot be given the output, because that is gone, has a line with the reason', async () => {

@@ -45,6 +45,7 @@ describe.skipIf(noSwift !== undefined)(
       const server = await serverOfTest(env)
       const { job_id: id } = await server.submit(asking('size=3000000'))
       await until(() => server.lines.some(({ event }) => event === 'output_copied'), 'the copy')
+      expect(server.lines.map(({ event }) => event)).not.toContain('output_copy_delayed')
       const url = `${server.url}/jobs/${id}/output`
       const link = (await fetch(url, { redirect: 'manual' })).headers.get('location') ?? ''
       expect(link).toContain(`${swift.options.endpoint}/outputs/outputs/${id}-1.mp4?`)
