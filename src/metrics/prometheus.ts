@@ -62,10 +62,10 @@ const MISNAMED_GAUGES = ['nodejs_active_handles_total', 'nodejs_active_requests_
 /** CPU, memory, event loop, open files; garbage collection since the first scrape. */
 function collectProcessMetrics(): Registry {
   const registry = new Registry()
+  // The library counts from its start on; the CPU time used before is added.
+  const { user, system } = process.cpuUsage()
   collectDefaultMetrics({ register: registry })
   for (const name of MISNAMED_GAUGES) registry.removeSingleMetric(name)
-  // The library counts from now on; add the CPU time used before.
-  const { user, system } = process.cpuUsage()
   const before = { user, system, '': user + system }
   for (const [kind, micros] of Object.entries(before)) {
     const counter = registry.getSingleMetric(['process_cpu', kind, 'seconds_total'].filter(Boolean).join('_'))

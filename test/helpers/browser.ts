@@ -19,7 +19,10 @@ export function describeInBrowser(name: string, suite: (open: OpenPage) => void,
     let browser: Browser | undefined
     beforeAll(async () => {
       // Tests may run as root, where its sandbox does not.
-      browser = await chromium.launch({ executablePath: executablePath ?? '', args: ['--no-sandbox', ...flags] })
+      browser = await chromium.launch({
+        executablePath: executablePath ?? '',
+        args: ['--no-sandbox', '--disable-gpu', ...flags],
+      })
     }, 60_000)
     afterAll(() => browser?.close())
     suite(async (url) => {

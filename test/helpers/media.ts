@@ -1,47 +1,16 @@
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { delimiter, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { onTestFinished } from 'vitest'
 import { createLocalBackend, type LocalOptions } from '../../src/backend/local/backend.ts'
 import type { Outcome } from '../../src/jobs/ports/backend.ts'
 import type { JobInput } from '../../src/jobs/job.ts'
+import { anyFfmpeg } from './ffmpeg.ts'
 
 export const SAMPLES = resolve(import.meta.dirname, '../../samples')
 export const SPEECH_SECONDS = 3.894
-
-/** Every ffmpeg there is: the one of PATH, if any, and the development dependency. */
-export const ffmpegs: string[] = [...systemFfmpeg(), ...(await installedFfmpeg())]
-
-function systemFfmpeg(): string[] {
-  const candidates = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'ffmpeg'))
-  return candidates.filter(isProgram).slice(0, 1)
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
-
-async function installedFfmpeg(): Promise<string[]> {
-  try {
-    return [(await import('@ffmpeg-installer/ffmpeg')).default.path]
-  } catch {
-    return []
-  }
-}
-
-const anyFfmpeg = () => {
-  if (ffmpegs[0] === undefined)
-    throw new Error('there is no ffmpeg on this machine, not even the development dependency')
-  return ffmpegs[0]
-}
 
 /** Makes a media file with ffmpeg. */
 export const makeMedia = (...args: string[]) =>
@@ -77,24 +46,26 @@ export type Measured = {
 
 /** Measures a video without decoding it. */
 export function measure(path: string): Measured {
-  const read = (stream: string) => {
-    const args = ['-nostdin', '-hide_banner', '-i', path, '-map', stream, '-c', 'copy', '-f', 'framecrc', '-']
-    const { stdout, stderr } = spawnSync(anyFfmpeg(), args, { encoding: 'utf8', maxBuffer: 64_000_000 })
-    const [, by, to] = /^#tb 0: (\d+)\/(\d+)/m.exec(stdout) ?? []
-    const packets = [...stdout.matchAll(/^0, *-?\d+, *(-?\d+), *(\d+),/gm)].map(([, pts, duration]) => ({
+  const streams = ['-map', '0:v:0', '-map', '0:a:0?', '-c', 'copy', '-f', 'framecrc', '-']
+  const args = ['-nostdin', '-hide_banner', '-i', path, ...streams]
+  const { stdout, stderr } = spawnSync(anyFfmpeg(), args, { encoding: 'utf8', maxBuffer: 64_000_000 })
+  const read = (stream: number) => {
+    const [, by, to] = new RegExp(`^#tb ${stream}: (\\d+)/(\\d+)`, 'm').exec(stdout) ?? []
+    const lines = stdout.matchAll(new RegExp(`^${stream}, *-?\\d+, *(-?\\d+), *(\\d+),`, 'gm'))
+    const packets = [...lines].map(([, pts, duration]) => ({
       at: (Number(pts) * Number(by)) / Number(to),
       lasts: (Number(duration) * Number(by)) / Number(to),
     }))
-    return { packets, stderr, seconds: Math.max(0, ...packets.map(({ at, lasts }) => at + lasts)) }
+    return { packets, seconds: Math.max(0, ...packets.map(({ at, lasts }) => at + lasts)) }
   }
-  const [picture, sound] = [read('0:v:0'), read('0:a:0')]
+  const [picture, sound] = [read(0), read(1)]
   const times = picture.packets.map(({ at }) => at)
   return {
     frames: times.length,
     distances: [...new Set(times.slice(1).map((at, n) => Number((at - (times[n] ?? 0)).toFixed(3))))],
     picture: picture.seconds,
     sound: sound.seconds,
-    words: picture.stderr,
+    words: stderr,
   }
 }
 

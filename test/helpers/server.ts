@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { JobView } from '../../src/jobs/view.ts'
+import { FFMPEG_PATH } from './ffmpeg.ts'
 import type { LogLine } from './log.ts'
 import { until } from './until.ts'
 
@@ -31,7 +32,7 @@ type Start = {
 
 /** The environment of a server, without the settings of the shell that runs the tests. */
 export const cleanEnvironment = (env: Record<string, string> = {}): Record<string, string> => ({
-  PATH: process.env.PATH ?? '',
+  PATH: FFMPEG_PATH,
   HOME: tmpdir(),
   HOST: '127.0.0.1',
   PORT: '0',

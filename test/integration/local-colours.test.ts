@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { BLACK, BLUE, GRAY, GREEN, RED, YELLOW } from '../helpers/cards.ts'
 import { expectColours, expectVideo, once, useInputs } from '../helpers/faces.ts'
-import { type Colour, ffmpegs } from '../helpers/media.ts'
+import { ffmpegs } from '../helpers/ffmpeg.ts'
+import { type Colour } from '../helpers/media.ts'
 
 const { path, make, card, film, run } = useInputs()
 

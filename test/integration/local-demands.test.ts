@@ -4,16 +4,8 @@ import { crc32, deflateSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { limitMemory } from '../../src/backend/local/child.ts'
 import { spawnSync } from 'node:child_process'
-import {
-  ffmpegs,
-  makeMedia,
-  probe,
-  SAMPLES,
-  SPEECH_SECONDS,
-  startLocal,
-  temporaryFolder,
-  videoOf,
-} from '../helpers/media.ts'
+import { ffmpegs } from '../helpers/ffmpeg.ts'
+import { makeMedia, probe, SAMPLES, SPEECH_SECONDS, startLocal, temporaryFolder, videoOf } from '../helpers/media.ts'
 
 const SPEECH = join(SAMPLES, 'speech.wav')
 

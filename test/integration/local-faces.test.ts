@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { BLUE, exifBlock, GRAY, GREEN, jpegWithExif, RED, webpWithExif, YELLOW } from '../helpers/cards.ts'
 import { expectColours, expectVideo, once, useInputs } from '../helpers/faces.ts'
-import { type Colour, ffmpegs } from '../helpers/media.ts'
+import { ffmpegs } from '../helpers/ffmpeg.ts'
+import { type Colour } from '../helpers/media.ts'
 import { matroskaTurned, mp4Turned, type Turn } from '../helpers/turned.ts'
 
 const { path, make, write, read, card, film, run } = useInputs()

@@ -5,8 +5,8 @@ import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { inspectArguments } from '../../src/backend/local/ffmpeg-arguments.ts'
 import { createLocalBackend } from '../../src/backend/local/backend.ts'
 import { SPEECH_SECONDS as SHORT_SECONDS, useInputs } from '../helpers/faces.ts'
+import { ffmpegs } from '../helpers/ffmpeg.ts'
 import {
-  ffmpegs,
   makeMedia,
   never,
   probe,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { once, useInputs } from '../helpers/faces.ts'
-import { ffmpegs } from '../helpers/media.ts'
+import { ffmpegs } from '../helpers/ffmpeg.ts'
 
 const { path, make, write, read, card, run } = useInputs()
 

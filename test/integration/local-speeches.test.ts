@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { once, useInputs } from '../helpers/faces.ts'
-import { ffmpegs, measure, startLocal, videoOf } from '../helpers/media.ts'
+import { ffmpegs } from '../helpers/ffmpeg.ts'
+import { measure, startLocal, videoOf } from '../helpers/media.ts'
 
 const { path, make, write, read } = useInputs()
 

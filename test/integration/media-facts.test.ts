@@ -5,7 +5,8 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { MediaFacts, MediaRole } from '../../src/media/facts.ts'
 import { createFactsReader, type FactsReader, MAX_FETCHED_BYTES } from '../../src/media/facts-reader.ts'
-import { ffmpegs, makeMedia, SAMPLES, temporaryFolder } from '../helpers/media.ts'
+import { anyFfmpeg } from '../helpers/ffmpeg.ts'
+import { makeMedia, SAMPLES, temporaryFolder } from '../helpers/media.ts'
 
 const PICTURE = ['-f', 'lavfi', '-i', 'testsrc2=size=320x240:rate=25:duration=2']
 const NTSC = ['-f', 'lavfi', '-i', 'testsrc2=size=322x180:rate=30000/1001:duration=2.002']
@@ -49,7 +50,7 @@ async function make(name: string, ...args: string[]): Promise<string> {
 
 /** What ffmpeg prints of a file: the same facts. */
 function described(path: string) {
-  const { stderr } = spawnSync(ffmpegs[0] ?? 'ffmpeg', ['-nostdin', '-hide_banner', '-i', path], { encoding: 'utf8' })
+  const { stderr } = spawnSync(anyFfmpeg(), ['-nostdin', '-hide_banner', '-i', path], { encoding: 'utf8' })
   const [, hours, minutes, seconds] = /Duration: (\d+):(\d+):([\d.]+)/.exec(stderr) ?? []
   const [, videoCodec, width, height] = /Video: (\w+).*? ([1-9]\d+)x(\d+)/.exec(stderr) ?? []
   const [, frameRate] = /([\d.]+) fps/.exec(stderr) ?? []
@@ -81,7 +82,7 @@ describe('the facts of a file are those that ffmpeg finds', () => {
     ['MOV', 'a.mov', [...PICTURE, ...STEREO, '-c:v', 'libx264', '-c:a', 'pcm_s16le']],
     ['MP4', 'ac3.mp4', [...SOUND, '-c:a', 'ac3']],
     ['3GP', 'a.3gp', [...PICTURE, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac']],
-    ['MKV', 'a.mkv', [...NTSC, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac']],
+    ['MKV', 'a.mkv', [...NTSC, ...SOUND, '-c:v', 'libx264', '-c:a', 'flac']],
     ['WebM', 'a.webm', [...PICTURE, ...STEREO, '-c:v', 'libvpx', '-c:a', 'libopus']],
     ['WebM', 'vp9.webm', [...PICTURE, '-c:v', 'libvpx-vp9']],
     ['WebM', 'sound.webm', [...STEREO, '-c:a', 'libopus']],

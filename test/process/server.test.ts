@@ -8,6 +8,7 @@ import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { JobView } from '../../src/jobs/view.ts'
 import { status as grpc } from '../helpers/control-plane/control-plane.ts'
 import { forkControlPlane } from '../helpers/control-plane/remote.ts'
+import { FFMPEG_PATH } from '../helpers/ffmpeg.ts'
 import { isAlive } from '../helpers/processes.ts'
 import { type ServerProcess, startServer } from '../helpers/server.ts'
 import { until } from '../helpers/until.ts'
@@ -152,7 +153,7 @@ test('a local command gets its files, what programs need of the environment, and
     output: expect.stringMatching(`^${join(DATA_DIR, 'work')}/.*mp4$`),
     version: 'v1',
   })
-  const always = { PATH: process.env.PATH, HOME: tmpdir(), MUSETALK_OWNER: expect.any(String) }
+  const always = { PATH: FFMPEG_PATH, HOME: tmpdir(), MUSETALK_OWNER: expect.any(String) }
   expect(environment).toEqual({ ...passed, ...always })
 })
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import torch
@@ -76,11 +77,8 @@ def make(args: argparse.Namespace, task: dict, plan: dict) -> None:
     is_still = face.endswith(".png")
     command += ["-loop", "1", "-framerate", str(args.fps)] if is_still else ["-stream_loop", "-1"]
     command += ["-i", face, "-i", speech, "-map", "0:v", "-map", "1:a", "-pix_fmt", "yuv420p"]
-    seconds = subprocess.run(
-        ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", speech],
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
+    with wave.open(speech) as sound:
+        seconds = sound.getnframes() / sound.getframerate()
     command += ["-t", str(plan.get("seconds", seconds))]
     if plan.get("silent"):
         command += ["-an"]
