@@ -1,9 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { onTestFinished } from 'vitest'
 import { createS3Bucket, type S3Options } from '../../src/files/s3.ts'
-import { folderOfTest } from './of-test.ts'
 import { accepts, freePort } from './ports.ts'
 import { until } from './until.ts'
 
@@ -33,13 +32,20 @@ const missing = missingProgram()
 export const noSwift = missing && `${missing} is not on PATH`
 if (noSwift !== undefined) process.stderr.write(`skipped: a bucket of OpenStack Swift: ${noSwift}\n`)
 
-/** A bucket of a Swift of one test. */
-export async function swiftOfTest() {
-  const folder = folderOfTest()
-  const run = (program: string, ...args: string[]) => {
-    const child = spawn(program, args, { cwd: folder, stdio: 'ignore' })
-    onTestFinished(() => void child.kill('SIGKILL'))
+export type Swift = Awaited<ReturnType<typeof startSwift>>
+
+/** Starts Swift with a bucket. `close` stops it and removes what it has stored. */
+export async function startSwift() {
+  const folder = mkdtempSync(join(tmpdir(), 'swift-'))
+  const children: ChildProcess[] = []
+  const run = (program: string, ...args: string[]) =>
+    void children.push(spawn(program, args, { cwd: folder, stdio: 'ignore' }))
+  const close = () => {
+    for (const child of children) child.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
+  // Where it does not start, nothing else closes it.
+  process.once('exit', close)
   const cachePort = await freePort()
   run('memcached', '-u', 'nobody', '-l', '127.0.0.1', '-p', String(cachePort))
   writeFileSync(
@@ -103,6 +109,7 @@ export async function swiftOfTest() {
   return {
     bucket,
     options,
+    close,
     /** The settings of a server that uses it. */
     env: {
       S3_ENDPOINT: options.endpoint,

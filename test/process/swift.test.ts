@@ -1,20 +1,26 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createS3Bucket, type S3Sent } from '../../src/files/s3.ts'
 import { videoOf } from '../helpers/control-plane/behaviour.ts'
 import { asking } from '../helpers/jobs.ts'
 import { folderOfTest, planeOfTest, serverOfTest } from '../helpers/of-test.ts'
 import { cleanEnvironment } from '../helpers/server.ts'
-import { noSwift, swiftOfTest } from '../helpers/swift.ts'
+import { noSwift, startSwift, type Swift } from '../helpers/swift.ts'
 import { until } from '../helpers/until.ts'
 
 describe.skipIf(noSwift !== undefined)(
   'a bucket of OpenStack Swift, which checks signatures',
   { timeout: 90_000 },
   () => {
+    let swift: Swift
+    beforeAll(async () => {
+      swift = await startSwift()
+    }, 90_000)
+    afterAll(() => swift.close())
+
     test('accepts what was signed, and nothing else', async () => {
-      const { bucket, options } = await swiftOfTest()
+      const { bucket, options } = swift
       const send = async (request: Omit<S3Sent, 'signal'>, from = bucket) =>
         (await from.send({ ...request, signal: AbortSignal.timeout(10_000) })).status
       const headers = { 'Content-Length': '5', 'Content-Type': 'video/mp4' }
@@ -40,7 +46,7 @@ describe.skipIf(noSwift !== undefined)(
     })
 
     test('gets the outputs, serves them to readers, and has none of a job that was deleted', async () => {
-      const [plane, swift] = [await planeOfTest(), await swiftOfTest()]
+      const plane = await planeOfTest()
       const env = { ...plane.env, ...swift.env, BACKEND: 'modal', OUTPUT_STORE: 's3', DATA_DIR: folderOfTest() }
       const server = await serverOfTest(env)
       const { job_id: id } = await server.submit(asking('size=3000000'))
@@ -57,7 +63,7 @@ describe.skipIf(noSwift !== undefined)(
     })
 
     test('takes no uploads, as it refuses a PUT that is to write once; the doctor says so', async () => {
-      const [plane, swift] = [await planeOfTest(), await swiftOfTest()]
+      const plane = await planeOfTest()
       const env = cleanEnvironment({ ...plane.env, ...swift.env, BACKEND: 'modal', UPLOAD_STORE: 's3' })
       const { stdout } = await promisify(execFile)(process.execPath, ['src/cli/doctor.ts'], { env }).catch(
         (error: unknown) => error as { stdout: string },
