@@ -150,8 +150,15 @@ test(
   async () => {
     const statuses = new Map<number, number>()
     const property = fc.asyncProperty(
-      ...([method, path, query, headers, caller, type, body] as const),
-      async (verb, url, search, odd, who, contentType, payload) => {
+      fc.oneof(
+        { arbitrary: fc.tuple(method, path, query, headers, caller, type, body), weight: 9 },
+        // Few of those get as far as a body is read.
+        {
+          arbitrary: body.map((text) => ['POST', '/jobs', '', {}, 'alice', 'application/json', text] as const),
+          weight: 1,
+        },
+      ),
+      async ([verb, url, search, odd, who, contentType, payload]) => {
         const response = await app.app.inject({
           method: verb as 'GET',
           url: url.replace(':id', jobId) + search,

@@ -270,8 +270,9 @@ describeInBrowser('the console, in a browser', (open) => {
 
   test('ten thousand jobs are shown fifty at a time', async () => {
     const crowded = await startApp()
+    const now = Date.now()
     const finished = (n: number): Job =>
-      after(aJobOf({ id: idOf(n), createdAt: Date.now() - n, metadata: { n: String(n) } }), spawned(), succeeded())
+      after(aJobOf({ id: idOf(n), createdAt: now - n, metadata: { n: String(n) } }), spawned(), succeeded())
     for (let n = 0; n < 10_000; n++) await crowded.store.insert(finished(n))
     const { url } = await listen(crowded.app)
     onTestFinished(() => crowded.close())
