@@ -1,6 +1,6 @@
 import { html, render } from 'htm/preact'
 import type { ComponentType, VNode } from 'preact'
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks'
 import { credential, getJson, urlOf, whenSignedOut } from './api.ts'
 import { JobPage } from './job.ts'
 import { JobsPage } from './jobs.ts'
@@ -39,7 +39,8 @@ function App({ server }: { server: ServerInfo }): VNode {
   const [isSignedIn, setSignedIn] = useState(!needsKey || credential.get() !== '')
   const [refusal, setRefusal] = useState('')
 
-  useEffect(() => {
+  // Not after the first paint: until then the address may change, and a request may be refused.
+  useLayoutEffect(() => {
     const onAddress = () => {
       setAddress(readAddress())
       document.querySelector('main')?.focus({ preventScroll: true })

@@ -114,6 +114,18 @@ describeInBrowser('the page of a job, in a browser', (open) => {
     await check()
   })
 
+  test('is shown when the address changes while the page starts', async () => {
+    const { page } = await visit('new')
+    // Runs as soon as the first view is there, before the browser has painted it.
+    await page.addInitScript(`new MutationObserver((_changes, observer) => {
+      if (!document.querySelector('main')) return
+      observer.disconnect()
+      location.hash = '#/job/xyz'
+    }).observe(document, { childList: true, subtree: true })`)
+    await page.reload()
+    await page.getByText('This is not a job id.').waitFor()
+  })
+
   test('says that there is no such job, and does not ask the server for what is not an id', async () => {
     const { page, check } = await visit('new')
     const asked: string[] = []

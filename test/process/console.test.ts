@@ -8,6 +8,8 @@ import type { JobView } from '../../src/jobs/view.ts'
 import { describeInBrowser } from '../helpers/browser.ts'
 import { expectAccessible, expectSoon, post, readProperty, watch } from '../helpers/console.ts'
 import { aJob as aJobOf, after, spawned, succeeded } from '../helpers/jobs.ts'
+import { startIssuer } from '../helpers/issuer/issuer.ts'
+import { AUDIENCE, secondsFromNow, signToken } from '../helpers/issuer/tokens.ts'
 import { listen } from '../helpers/listen.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { startApp } from '../helpers/app.ts'
@@ -330,5 +332,39 @@ describeInBrowser('the console, in a browser', (open) => {
     await page.reload()
     await page.getByText('succeeded', { exact: true }).first().waitFor()
     await check()
+  })
+
+  test('a token of an issuer signs in, an expired one does not, and a token that ends asks for another', async () => {
+    const issuer = await startIssuer('carol')
+    onTestFinished(() => issuer.stop())
+    const env = { BACKEND: 'local', OIDC_ISSUER: issuer.url, OIDC_AUDIENCE: AUDIENCE }
+    const guarded = await startServer({ env })
+    onTestFinished(async () => {
+      await guarded.end('SIGKILL')
+    })
+    const [key] = issuer.keys()
+    const tokenFor = (seconds: number) =>
+      signToken({
+        ...{ issuer: issuer.url, key: key! },
+        claims: { scope: 'jobs:read jobs:write', exp: secondsFromNow(seconds) },
+      })
+    const token = await tokenFor(3_600)
+    const job = await post(guarded, '/jobs', aJob, { authorization: `Bearer ${token}` })
+    const { page } = await visit('jobs', guarded)
+    const field = page.getByLabel('API key or access token')
+    const signIn = async (credential: string) => {
+      await field.fill(credential)
+      await page.getByRole('button', { name: 'Sign in' }).click()
+    }
+    await signIn(await tokenFor(-3_600))
+    await page.getByRole('alert').waitFor()
+    await signIn(await tokenFor(20))
+    const link = page.getByRole('link', { name: job.job_id.slice(-8) })
+    await link.waitFor()
+    // Whoever looks at a list that does not change is asked when the token ends, not with the next click.
+    await field.waitFor()
+    await signIn(token)
+    await link.click()
+    await page.getByText('succeeded', { exact: true }).first().waitFor()
   })
 })

@@ -132,13 +132,16 @@ function spawnsOf(calls: readonly CallRecord[], { lives, jobs, lastLifeAt }: Cou
  *
  *   calls missing <= spawns left unanswered or unconfirmed + calls made in the last RECORD_MS
  *
- * and, since records are written in the order of the answers, no call is missing that is older than one on record.
+ * and, since records are written in the order of the answers, a call that is missing and older than one on record had no
+ * answer either: on a busy machine another connection may be served first.
  */
 function expectCaught({ made, isRecorded, killedAt, unanswered }: Spawns['lives'][number]) {
   const missing = made.filter((call) => !isRecorded(call))
   expect(missing.filter(({ createdAt }) => killedAt - createdAt > RECORD_MS).length).toBeLessThanOrEqual(unanswered)
   const lastRecordedAt = Math.max(0, ...made.filter(isRecorded).map(({ createdAt }) => createdAt))
-  expect(missing.filter(({ createdAt }) => lastRecordedAt - createdAt > OVERTAKE_MS)).toEqual([])
+  expect(missing.filter(({ createdAt }) => lastRecordedAt - createdAt > OVERTAKE_MS).length).toBeLessThanOrEqual(
+    unanswered,
+  )
   expect(new Set(made.map(keyOf)).size, 'no spawn repeated within a life').toBe(made.length)
 }
 
