@@ -361,7 +361,7 @@ describeInBrowser('the console, in a browser', (open) => {
     await signIn(await tokenFor(20))
     const link = page.getByRole('link', { name: job.job_id.slice(-8) })
     await link.waitFor()
-    // Whoever looks at a list that does not change is asked when the token ends, not with the next click.
+    // When the token expires, the page asks for another without a click.
     await field.waitFor()
     await signIn(token)
     await link.click()

@@ -87,7 +87,7 @@ export function unaryRpcs(state: State): Record<string, Handler> {
       const call = known ?? calls.spawn({ ...deployed, kwargs, idempotencyKey })
       if (state.honourIdempotencyKeys) callsByKey.set(idempotencyKey, call)
       state.meters.spawned(idempotencyKey)
-      state.answers.expected(rpc)
+      state.answers.expected(rpc, call.callId)
       return { functionCallId: call.callId, pipelinedInputs: takeInput(calls, call, rpc) }
     },
 

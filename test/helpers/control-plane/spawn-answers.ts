@@ -6,6 +6,8 @@ export type SpawnAnswerCounts = {
   readonly spawnsLeftUnanswered: number
   /** Those whose answer was sent on a connection that was cut before the client was known to have read it. */
   readonly spawnsUnconfirmed: number
+  /** The ids of the calls of both. */
+  readonly unansweredCalls: readonly string[]
 }
 
 /**
@@ -14,11 +16,14 @@ export type SpawnAnswerCounts = {
  */
 export class SpawnAnswers {
   readonly #pending = new Map<Rpc, 'pending' | 'sent'>()
+  readonly #callIds = new WeakMap<Rpc, string>()
+  readonly #unansweredCalls: string[] = []
   #unanswered = 0
   #unconfirmed = 0
 
-  expected(rpc: Rpc): void {
+  expected(rpc: Rpc, callId: string): void {
     this.#pending.set(rpc, 'pending')
+    this.#callIds.set(rpc, callId)
   }
 
   sent(rpc: Rpc): void {
@@ -38,6 +43,7 @@ export class SpawnAnswers {
   cut(rpc: Rpc): void {
     const state = this.#pending.get(rpc)
     if (!this.#pending.delete(rpc)) return
+    this.#unansweredCalls.push(this.#callIds.get(rpc) ?? '')
     if (state === 'pending') this.#unanswered += 1
     else this.#unconfirmed += 1
   }
@@ -48,6 +54,7 @@ export class SpawnAnswers {
   }
 
   read(): SpawnAnswerCounts {
-    return { spawnsLeftUnanswered: this.#unanswered, spawnsUnconfirmed: this.#unconfirmed }
+    const unansweredCalls = [...this.#unansweredCalls]
+    return { spawnsLeftUnanswered: this.#unanswered, spawnsUnconfirmed: this.#unconfirmed, unansweredCalls }
   }
 }
