@@ -83,6 +83,7 @@ describe('the facts of a file are those that ffmpeg finds', () => {
     ['MP4', 'ac3.mp4', [...SOUND, '-c:a', 'ac3']],
     ['3GP', 'a.3gp', [...PICTURE, ...SOUND, '-c:v', 'libx264', '-c:a', 'aac']],
     ['MKV', 'a.mkv', [...NTSC, ...SOUND, '-c:v', 'libx264', '-c:a', 'flac']],
+    ['MKV', 'aac.mkv', [...SOUND, '-c:a', 'aac']],
     ['WebM', 'a.webm', [...PICTURE, ...STEREO, '-c:v', 'libvpx', '-c:a', 'libopus']],
     ['WebM', 'vp9.webm', [...PICTURE, '-c:v', 'libvpx-vp9']],
     ['WebM', 'sound.webm', [...STEREO, '-c:a', 'libopus']],
